@@ -41,8 +41,8 @@ from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.checks.of_call import IntegrityChecks
-from pytest_kgate.integrity.side_effects.memoization import turned
-from pytest_kgate.integrity.side_effects.new_values import NewValues
+from pytest_kgate.integrity.side_effects.memories.memoization import turned
+from pytest_kgate.integrity.side_effects.memories.new_values import NewValues
 from pytest_kgate.integrity.side_effects.placement import placed
 from pytest_kgate.integrity.tampering.exit_guard import no_successful_exit
 from pytest_kgate.integrity.tampering.tracing import untraced

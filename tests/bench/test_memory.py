@@ -26,7 +26,7 @@ from pytest_kgate.bench.request import Settings
 from pytest_kgate.device import probe_rows
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import ProblemError
-from pytest_kgate.integrity.side_effects import memoization
+from pytest_kgate.integrity.side_effects.memories import memoization
 from pytest_kgate.statistics.gates import SpeedGate
 
 GIB = 2**30

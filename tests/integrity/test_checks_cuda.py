@@ -19,8 +19,8 @@ from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity.checks.of_call import IntegrityChecks
 from pytest_kgate.integrity.roofline import lower_bound
 from pytest_kgate.integrity.roofline import peaks_of
-from pytest_kgate.integrity.side_effects import memoization
 from pytest_kgate.integrity.side_effects import streams
+from pytest_kgate.integrity.side_effects.memories import memoization
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.validation.oracle import grid
 

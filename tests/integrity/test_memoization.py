@@ -11,10 +11,11 @@ import torch
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.integrity.side_effects import memoization
 from pytest_kgate.integrity.side_effects.freed_memory import free
-from pytest_kgate.integrity.side_effects.timed_calls import LOOKS
-from pytest_kgate.integrity.side_effects.timed_calls import TimedCalls
+from pytest_kgate.integrity.side_effects.memories import first_sight
+from pytest_kgate.integrity.side_effects.memories import memoization
+from pytest_kgate.integrity.side_effects.memories.timed_calls import LOOKS
+from pytest_kgate.integrity.side_effects.memories.timed_calls import TimedCalls
 
 WORKLOAD = Workload(
     lambda seed: (torch.randn(64, generator=torch.Generator().manual_seed(seed)),),
@@ -161,3 +162,40 @@ def test_memory_that_works_in_a_quarter_of_its_calls_is_told_by_the_last_look():
         again = np.where(rng.random(LOOKS[-1]) < 0.25, 200e-6, 10e-6)
         told += bool(list(TimedCalls((205e-6,) * LOOKS[-1], tuple(again)).findings(on_host=True)))
     assert told > 85
+
+
+def first_sight_of(call, *, workload=WORKLOAD):
+    return first_sight.left_out(HostDevice(), Arm("candidate", call, False), workload, lambda number: 1 + number)
+
+
+def test_part_of_the_work_that_is_remembered_is_told():
+    """A third of a call's work goes by its latest values, or by all that it has seen."""
+    latest, seen = [None], set()
+
+    def keeps_latest(inputs, output):
+        value = float(inputs[0][0])
+        answer = work(work(inputs[0])) if latest[0] == value else work(work(work(inputs[0])))
+        latest[0] = value
+        return answer
+
+    def keeps_all(inputs, output):
+        value = float(inputs[0][0])
+        answer = work(work(inputs[0])) if value in seen else work(work(work(inputs[0])))
+        seen.add(value)
+        return answer
+
+    for call in (keeps_latest, keeps_all):
+        assert "remembers a part of its work" in (first_sight_of(call) or "")
+        found, _, _ = timed(call)
+        assert not list(found.findings(on_host=True))  # which looks for half of it
+
+
+def test_what_takes_as_long_again_remembers_nothing():
+    def draw(seed):
+        return (torch.randn(500, generator=torch.Generator().manual_seed(seed)),)
+
+    def sort(inputs, output):  # whose branches a processor learns
+        return torch.from_numpy(np.sort(inputs[0].numpy()))
+
+    assert first_sight_of(lambda inputs, output: work(inputs[0])) is None
+    assert [first_sight_of(sort, workload=Workload(draw, lambda inputs: None)) for _ in range(20)] == [None] * 20

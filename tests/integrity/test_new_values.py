@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pytest_kgate.device.protocol import FirstLook
-from pytest_kgate.integrity.side_effects.new_values import CHANCE
-from pytest_kgate.integrity.side_effects.new_values import compare
-from pytest_kgate.integrity.side_effects.new_values import sum_of_uniforms
+from pytest_kgate.integrity.side_effects.memories.new_values import CHANCE
+from pytest_kgate.integrity.side_effects.memories.new_values import compare
+from pytest_kgate.integrity.side_effects.memories.new_values import sum_of_uniforms
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate

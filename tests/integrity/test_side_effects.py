@@ -13,8 +13,8 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity.side_effects import background
-from pytest_kgate.integrity.side_effects import memoization
 from pytest_kgate.integrity.side_effects import streams
+from pytest_kgate.integrity.side_effects.memories import memoization
 
 WORKLOAD = Workload(
     lambda seed: (torch.randn(64, generator=torch.Generator().manual_seed(seed)),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from pytest_kgate import Problem
+from pytest_kgate.bench.correctness.check import Verification
 from pytest_kgate.bench.correctness.check import check
 from pytest_kgate.bench.processes.clean.problem.rebuild import rebuilt
 from pytest_kgate.bench.processes.clean.problem.recipe import recipe_of
@@ -30,14 +32,18 @@ def said(answer, x, p):
     return equal.dropout(p)(answer, None, x)
 
 
-def outcome(candidate, p, *shape):
-    problem = Problem(
+def problem_of(p, *shape):
+    return Problem(
         name="dropout",
         inputs=lambda g: (torch.randn(*shape, generator=g),),
         reference=lambda x: F.dropout(x, p),
         exact=lambda x: x.double(),
         equal=equal.dropout(p),
     )
+
+
+def outcome(candidate, p, *shape):
+    problem = problem_of(p, *shape)
     arms = bind("candidate", candidate, {}), bind("reference", problem.reference, {})
     return check(HostDevice(), problem, *arms, None, 42)
 
@@ -76,6 +82,49 @@ def test_two_masks_in_turn_are_wrong():
         return x * kept[len(calls) % 2] * 2
 
     assert outcome(alternates, 0.5, 64, 64).failed == "equal"
+
+
+def test_masks_cut_out_of_one_that_was_made_once_are_wrong():
+    kept = torch.rand(3 * 64 * 256) >= 0.25
+
+    def cut_out(x):
+        start = int(torch.randint(2 * 64 * 256, ()))
+        return x * kept[start : start + x.numel()].view_as(x) / 0.75
+
+    found = outcome(cut_out, 0.25, 64, 256)
+    assert found.failed == "equal"
+    assert "places from there" in found.reason
+
+
+def test_masks_in_turn_of_which_there_are_more_than_calls_of_a_check_are_found_among_timed_calls():
+    kept = torch.rand(16, 64, 64) >= 0.5
+    calls = []
+
+    def in_turn(x):
+        calls.append(x)
+        return x * kept[len(calls) % 16] * 2
+
+    problem, found = problem_of(0.5, 64, 64), outcome(in_turn, 0.5, 64, 64)
+    assert not found.failed
+    verify = Verification(HostDevice(), problem, found)
+    draws = [problem.inputs(torch.Generator().manual_seed(seed)) for seed in range(20)]
+    wrong = [verify(inputs, in_turn(*inputs)) for inputs in draws]
+    assert "100 % are dropped" in next(said for said in wrong if said)
+
+
+def test_timed_calls_with_a_seed_that_comes_again_may_drop_the_same():
+    def from_seed(x, seed):
+        return x * (torch.rand(x.shape, generator=torch.Generator().manual_seed(int(seed))) >= 0.5) * 2
+
+    def draw(g):
+        return torch.randn(64, 64, generator=g), torch.randint(2**31, (), generator=g)
+
+    problem = dataclasses.replace(problem_of(0.5), inputs=draw, reference=from_seed, exact=lambda x, seed: x.double())
+    found = check(HostDevice(), problem, bind("candidate", from_seed, {}), bind("reference", from_seed, {}), None, 42)
+    verify = Verification(HostDevice(), problem, found)
+    x, seed = draw(torch.Generator().manual_seed(1))
+    assert [verify(inputs, from_seed(*inputs)) for inputs in ((x, seed), (x + 1, seed))] == [None, None]
+    assert verify((x, seed + 1), from_seed(x, seed)) is not None
 
 
 def test_calls_of_pytorch_differ():

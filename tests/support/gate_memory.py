@@ -26,7 +26,7 @@ from pytest_kgate.device import probe_rows
 from pytest_kgate.device import rows
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.integrity.global_state import of_malloc
-from pytest_kgate.integrity.side_effects import memoization
+from pytest_kgate.integrity.side_effects.memories import memoization
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.trees import fingerprint
 from pytest_kgate.statistics.gates import SpeedGate

@@ -24,8 +24,8 @@ import numpy as np
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import FirstLook
 from pytest_kgate.device.protocol import Probe
-from pytest_kgate.integrity.side_effects.new_values import NewValues
-from pytest_kgate.integrity.side_effects.new_values import compare
+from pytest_kgate.integrity.side_effects.memories.new_values import NewValues
+from pytest_kgate.integrity.side_effects.memories.new_values import compare
 from pytest_kgate.report.format import seconds
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Stopwatch
-from pytest_kgate.integrity.side_effects.new_values import NewValues
+from pytest_kgate.integrity.side_effects.memories.new_values import NewValues
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import Judgement

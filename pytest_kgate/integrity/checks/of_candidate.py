@@ -19,8 +19,9 @@ from pytest_kgate.integrity.checks.findings import Findings
 from pytest_kgate.integrity.launches.copies import is_a_copy
 from pytest_kgate.integrity.launches.observed import observe
 from pytest_kgate.integrity.side_effects import background
-from pytest_kgate.integrity.side_effects import memoization
 from pytest_kgate.integrity.side_effects import streams
+from pytest_kgate.integrity.side_effects.memories import first_sight
+from pytest_kgate.integrity.side_effects.memories import memoization
 from pytest_kgate.integrity.side_effects.streams import Verify
 from pytest_kgate.integrity.side_effects.wrong_values import why_wrong
 from pytest_kgate.report.format import seconds
@@ -33,6 +34,10 @@ _IN_PROCESS = ("stream", "memory", "host", "threads", "kernels")
 
 _ORDER_SEEDS = 1000
 """From this number on, the seeds of draws by which a candidate that is wrong is asked for its order."""
+
+
+_FIRST_SIGHT_SEEDS = 2000
+"""From this number on, the seeds of draws that are timed as they come and right after."""
 
 
 class CandidateChecks:
@@ -118,7 +123,12 @@ class CandidateChecks:
             call = self._device, self._candidate, workload, lambda: inputs
             cause = why_wrong(wrong, *call, verify, lambda number: seeds(_ORDER_SEEDS + number))
             self._findings.report("stream" if cause.unseen else "memory", f"{cause.reason}.")
-        for reason in calls.findings(on_host=self._device.kind == "host"):
+        found = list(calls.findings(on_host=self._device.kind == "host"))
+        if not found and not wrong and self._device.kind == "host":
+            arm, first = self._candidate, _FIRST_SIGHT_SEEDS
+            left_out = first_sight.left_out(self._device, arm, workload, lambda number: seeds(first + number))
+            found = [left_out] if left_out else []
+        for reason in found:
             self._findings.report("memory", reason)
         if doubt and calls.slow_on_new(calls.same):
             self._findings.report("memory", doubt)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import tracemalloc
 from typing import Any
 
 from pytest_kgate.integrity.global_state.setting import Setting
@@ -25,12 +26,24 @@ def of_python() -> list[Setting]:
         Setting("sys.gettrace", sys.gettrace, sys.settrace),
         Setting("sys.getprofile", tracing.profiler_to_restore, tracing.set_profiler),
         Setting("sys.monitoring", tracing.monitoring, None),
+        Setting("tracemalloc.get_traceback_limit", _frames_of_allocations, _trace_allocations),
         Setting("os.getcwd", os.getcwd, os.chdir, harmless=True),
         *(_handler(number) for number in _SIGNALS),
     ]
     if hasattr(os, "getpriority") and sys.platform != "linux":  # where each thread has settings of its own
         found.append(Setting("os.getpriority", lambda: os.getpriority(os.PRIO_PROCESS, 0), None))
     return found
+
+
+def _frames_of_allocations() -> int:
+    """How many frames are kept of each allocation of Python's; 0 where none are traced."""
+    return tracemalloc.get_traceback_limit() if tracemalloc.is_tracing() else 0
+
+
+def _trace_allocations(frames: int) -> None:
+    tracemalloc.stop()
+    if frames:
+        tracemalloc.start(frames)
 
 
 def _handler(number: int) -> Setting:

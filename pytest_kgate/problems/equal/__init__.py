@@ -56,12 +56,28 @@ def dropout(p: float, argument: int = 0) -> Equal:
     return functools.partial(_dropout, p, argument)
 
 
+_SHIFTED_CALLS = 2
+"""Each call is compared at all shifts with so many before it, and as it is with all."""
+
+_OF_LATER = 2**16
+"""Of the calls after a check, of which there are more, so many elements are compared."""
+
+
 class Calls:
-    """The calls of one check whose answers `equal` judges: what dropout drops must differ from one to the next."""
+    """The calls of one gate whose answers `equal` judges: what dropout drops must differ from one to the next."""
 
     def __init__(self, equal: Equal | None) -> None:
         self._asked = equal.args if isinstance(equal, functools.partial) and equal.func is _dropout else None
-        self._before: list[masks.Mask] = []
+        self._before: list[tuple[masks.Mask, list[Any]]] = []
+        self._checked = False
+
+    def checked(self) -> Calls:
+        """For the calls after the check, whose answers must differ from the check's as well.
+
+        A seed among their inputs may come again: calls with the same inputs, but for what is dropped of, may be alike.
+        """
+        self._checked = True
+        return self
 
     def repeated(self, answer: Any, inputs: tuple[Any, ...]) -> str:
         """What is wrong with a next answer, which is right by itself, beside those before; empty where nothing is."""
@@ -69,9 +85,24 @@ class Calls:
             return ""
         p, argument = self._asked
         mask = _Dropped(p, argument, answer, inputs).mask.start
-        said = next((said for one in self._before if (said := masks.repeated(mask, one, p))), "")
-        self._before.append(mask)
-        return said
+        mask = mask.first(_OF_LATER, copied=True) if self._checked else mask
+        given = _numbers(inputs, argument)
+        others = [one for one, its in reversed(self._before) if not (self._checked and given and its == given)]
+        self._before.append((mask, given))
+        for number, one in enumerate(others):
+            one = one.first(mask.told.numel())
+            said = masks.repeated(mask, one, p)
+            said = said or (masks.shifted(mask, one, p) if number < _SHIFTED_CALLS else "")
+            if said:
+                return said
+        return ""
+
+
+def _numbers(inputs: tuple[Any, ...], argument: int) -> list[Any]:
+    """The other inputs, of each tensor its first elements."""
+    position = argument % len(inputs)
+    others = [one for number, one in enumerate(inputs) if number != position]
+    return [one.reshape(-1)[:8].tolist() if isinstance(one, Tensor) else one for one in tree.leaves(others)]
 
 
 def _ties(dim: int, argument: int, answer: Any, exact: Any, *inputs: Any) -> str | Tensor:

@@ -6,6 +6,7 @@ of Laurent and Massart (Adaptive estimation of a quadratic functional, 2000, lem
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,15 @@ _LEAST_VARIANCE = 16.0
 _COMPARED = 2**20
 """Of an answer's first elements, pairs are compared: of more, nothing new is told by what takes that long."""
 
+_SHIFTED = 2**18
+"""Of so many first elements each call is compared with another at all shifts, which takes 10 ms on a host."""
+
+_LEAST_OVERLAP = 1024
+"""Shifts that leave fewer elements to compare tell nothing."""
+
+_LIKELIEST = 4
+"""Of all shifts, those at which two calls are most alike are counted."""
+
 
 @dataclass(frozen=True)
 class Mask:
@@ -41,8 +51,20 @@ class Mask:
     @property
     def start(self) -> Mask:
         """Its first elements, as one dimension in memory of their own."""
-        dropped, told = (one.reshape(-1)[:_COMPARED].clone() for one in (self.dropped, self.told))
-        return Mask(dropped, told)
+        return self.first(_COMPARED, copied=True)
+
+    def first(self, count: int, *, copied: bool = False) -> Mask:
+        """So many of its first elements, as one dimension."""
+        dropped, told = (one.reshape(-1)[:count] for one in (self.dropped, self.told))
+        return Mask(dropped.clone(), told.clone()) if copied else Mask(dropped, told)
+
+    @functools.cached_property
+    def spectrum(self) -> Tensor:
+        """Of its first elements, less their mean, with as many zeros behind them."""
+        part = self.first(_SHIFTED)
+        share = part.dropped.sum() / part.told.sum().clamp_min(1)
+        found: Tensor = torch.fft.rfft(part.dropped.float() - share * part.told, 2 * part.told.numel())
+        return found
 
 
 def unfit(mask: Mask, p: float) -> str:
@@ -63,6 +85,32 @@ def repeated(mask: Mask, before: Mask, p: float) -> str:
         f"what one call drops goes by what another has dropped: of the elements that were dropped there, "
         f"{_shares(own, of)}, where p = {p:g}; draw a seed anew for each call"
     )
+
+
+def shifted(mask: Mask, before: Mask, p: float) -> str:
+    """Why the mask of one call is that of a call before but for a shift; empty where it may be chance.
+
+    Both are starts of one length. So are masks cut out of one that was made once, from another place in each call.
+    """
+    count = min(mask.told.numel(), _SHIFTED)
+    lags = 2 * (count - _LEAST_OVERLAP) + 1
+    if lags <= 0:
+        return ""
+    alike = torch.fft.irfft(mask.spectrum * before.spectrum.conj(), 2 * count)
+    shifts = torch.arange(2 * count, device=alike.device)
+    shifts = torch.where(shifts < count, shifts, shifts - 2 * count)
+    overlaps = count - shifts.abs()
+    alike = torch.where(overlaps < _LEAST_OVERLAP, -math.inf, alike / overlaps.clamp_min(1).sqrt())
+    for shift in shifts[alike.topk(_LIKELIEST).indices].tolist():
+        one, other = (mask, before) if shift >= 0 else (before, mask)
+        one = Mask(one.dropped[abs(shift) : count], one.told[abs(shift) : count])
+        own, of = _behind(other.first(count - abs(shift)), one)
+        if float(_surprise(own, of, p).max()) > _TAIL + math.log(lags):
+            return (
+                f"what one call drops is what another has dropped, {abs(shift)} places from there: of the elements "
+                f"that were dropped there, {_shares(own, of)}, where p = {p:g}; draw a seed anew for each call"
+            )
+    return ""
 
 
 def _echoes(mask: Mask, p: float) -> str:

@@ -2,7 +2,7 @@
 
 It is held to records.schema.json, as far as reports rely on it: types, names that must be there, lists of words,
 patterns of text, ranges of numbers, lengths of lists. What a record has beyond that is left alone, so that files of a
-later version of this layout can be read.
+later version of this layout can be read. And a gate's verdict must be what its interval and its bound say.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 """As JSON is read: `bool` is a type of its own, and no number."""
 
+_ROUNDED = 1e-6
+"""An interval's end at its bound may be off by this share of it, as numbers are rounded."""
+
 _LENGTHS = ("minItems", "maxItems")
 
 _RANGES: dict[str, tuple[Callable[[float, float], bool], str]] = {
@@ -43,7 +46,7 @@ _RANGES: dict[str, tuple[Callable[[float, float], bool], str]] = {
 
 def damage(record: object) -> str | None:
     """What is wrong with it, as a clause: `its timing.rounds is missing`; None where nothing is."""
-    found = _definition("Record")(record) or _of_environment(record)
+    found = _definition("Record")(record) or _of_environment(record) or _of_gates(record)
     if found is None:
         return None
     where, clause = found
@@ -56,6 +59,26 @@ def _of_environment(record: Any) -> tuple[str, str] | None:
     for name in ("cpu", "git", "gpu", "packages"):
         if not isinstance(environment.get(name), dict | None):
             return f".environment.{name}", "is no object"
+    return None
+
+
+def _of_gates(record: Any) -> tuple[str, str] | None:
+    """A verdict that its own interval contradicts: one of them was changed since they were written."""
+    for index, gate in enumerate(record["gates"]):
+        ratio, bound = gate["ratio"], gate["bound"]
+        if ratio is None:
+            continue
+        low, high = float(ratio["low"]), float(ratio["high"])
+        if gate["verdict"] == "PASS" and high > bound * (1 + _ROUNDED):
+            side = "below"
+        elif gate["verdict"] == "FAIL" and low < bound * (1 - _ROUNDED):
+            side = "above"
+        else:
+            continue
+        said = (
+            f"is {gate['verdict']}, and its ratio's interval [{low:.4g}, {high:.4g}] is not {side} its bound {bound:g}"
+        )
+        return f".gates[{index}]", said
     return None
 
 

@@ -20,7 +20,7 @@ from pytest_kgate.device.host import HostDevice
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.integrity.checks.of_call import IntegrityChecks
 from pytest_kgate.integrity.isolation.reference_row import reference_row
-from pytest_kgate.integrity.side_effects.memoization import time_calls
+from pytest_kgate.integrity.side_effects.memories.memoization import time_calls
 
 TIMERS = {
     "queue": lambda device, *race: QueueStopwatch(device, *race, "hot", reference_by_graph=False),

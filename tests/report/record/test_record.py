@@ -28,6 +28,7 @@ from pytest_kgate.report.record.document import SCHEMA
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.document import merge
+from pytest_kgate.report.record.document import parse
 from pytest_kgate.report.record.file import RecordFile
 from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.samples import encode_samples
@@ -123,6 +124,19 @@ def test_record_has_the_worst_verdict(gates: list[str], correctness: str | None,
     judged = [{"verdict": verdict} for verdict in gates]
     checked = None if correctness is None else {"verdict": correctness}
     assert overall_verdict(judged, checked, ran) == expected
+
+
+@pytest.mark.parametrize(
+    ("verdict", "bound", "said"),
+    [("PASS", 0.5, "is not below its bound 0.5"), ("FAIL", 0.95, "is not above its bound 0.95")],
+)
+def test_verdict_that_its_own_interval_contradicts_is_no_record(verdict: str, bound: float, said: str) -> None:
+    record = speed_record()
+    record["gates"][0] |= {"verdict": verdict, "bound": bound}  # type: ignore[typeddict-item]
+    with pytest.raises(KgateError) as refused:
+        parse(json.dumps(document([record])).encode(), Path("records.json"))
+    assert f"its gates[0] is {verdict}, and its ratio's interval [0.6" in refused.value.what
+    assert said in refused.value.what
 
 
 def test_odd_values_become_json() -> None:

@@ -83,6 +83,10 @@ EDITS: dict[str, tuple[Callable[[Any], None], str]] = {
         all_of(put("correctness", "weak", to=["zeros"]), put("asked", to={"command": [], "sources": {}})),
         "would let pass zeros",
     ),
+    "a check that lets zeros pass in one output": (
+        all_of(put("correctness", "weak", to=["zeros (output 1)"]), put("asked", to={"command": [], "sources": {}})),
+        "would let pass zeros (output 1)",
+    ),
     "a finding": (
         put("integrity", "findings", to=[{"check": "state", "reason": "it replaced torch.relu."}]),
         "found: it replaced torch.relu.",

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from pytest_kgate.bench.correctness.comparison.findings import IDLE
 from pytest_kgate.bench.correctness.comparison.findings import Limits
+from pytest_kgate.bench.correctness.comparison.findings import idle
 from pytest_kgate.bench.correctness.comparison.outputs import Found
 from pytest_kgate.bench.correctness.comparison.slices import WorstSlice
 from pytest_kgate.bench.correctness.comparison.where import may_be_indices
 from pytest_kgate.bench.correctness.comparison.where import where_wrong
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.problems.equal import Calls
 from pytest_kgate.problems.rounding.dtypes import dtype_name
 from pytest_kgate.report.record.values import finite
 from pytest_kgate.report.rows import number
@@ -93,6 +94,8 @@ class Correctness:
     """What became of a wrong candidate on the problem's smaller shape, as one clause; empty where it was not asked."""
     by_equal: bool = False
     """Whether the problem's own `equal` has judged."""
+    calls: Calls | None = None
+    """What `equal` holds later answers against, too."""
     outputs: tuple[OutputFacts, ...] = ()
     """Of each output the largest errors, where there are several."""
     exact_on_host: bool = False
@@ -106,16 +109,16 @@ class Correctness:
     @property
     def lets_idle_pass(self) -> str:
         """Why passing this check proves nothing, as one sentence; empty where it takes work to pass it."""
-        idle = [name for name in self.weak if name in IDLE]
-        if not idle:
+        found = idle(self.weak)
+        if not found:
             return ""
         if self.ill_conditioned:
             return (
-                f"the check would also let pass {', '.join(idle)}: {self.ill_conditioned}. Draw inputs, or take a "
+                f"the check would also let pass {', '.join(found)}: {self.ill_conditioned}. Draw inputs, or take a "
                 'shape such as a larger batch, on which rounding does less; where neither can be, say weak="allow".'
             )
         return (
-            f"the check would also let pass {', '.join(idle)}. Draw inputs whose answers differ from draw to draw, or "
+            f"the check would also let pass {', '.join(found)}. Draw inputs whose answers differ from draw to draw, or "
             'lower the tolerance; where neither can be, say weak="allow".'
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.bench.correctness.comparison.draws import draws_of
-from pytest_kgate.bench.correctness.comparison.findings import IDLE
+from pytest_kgate.bench.correctness.comparison.findings import idle
 from pytest_kgate.validation.receipts.judged_again.compare import differences
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def of_check(record: Record, roots: Collection[int]) -> Iterator[str]:
     for index, output in enumerate(found.get("outputs", ())):
         if not found.get("default_tolerance") and (output["atol"], output["rtol"]) != (found["atol"], found["rtol"]):
             yield f"{_PATH}.outputs[{index}] has a tolerance of its own, and the test named one"
-    idle = set(found.get("weak", ())) & set(IDLE)
-    if idle and record["verdict"] == "PASS" and "asked" in record and "weak" not in record["asked"]["sources"]:
-        yield f"it is PASS, and its check would let pass {', '.join(sorted(idle))}, which nothing has allowed"
+    passes = idle(found.get("weak", ()))
+    if passes and record["verdict"] == "PASS" and "asked" in record and "weak" not in record["asked"]["sources"]:
+        yield f"it is PASS, and its check would let pass {', '.join(sorted(passes))}, which nothing has allowed"
 
 
 def _of_draw(where: str, found: CorrectnessFacts, draw: DrawFacts) -> Iterator[str]:

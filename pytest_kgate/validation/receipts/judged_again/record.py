@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pytest_kgate.bench.correctness.comparison.findings import IDLE
+from pytest_kgate.bench.correctness.comparison.findings import idle
 from pytest_kgate.bench.seeds import root_of
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
@@ -76,7 +76,7 @@ def _of_verdict(record: Record) -> Iterator[str]:
     if verdict != expected and not _withheld(record, expected):
         yield f"it is {verdict}, and its gates, its check and its limits make it {expected}"
     check = record["correctness"]
-    if verdict == "WEAK" and not (check is not None and set(check.get("weak", ())) & set(IDLE)):
+    if verdict == "WEAK" and not (check is not None and idle(check.get("weak", ()))):
         yield "it is WEAK, and its check names no answer without work that it would let pass"
 
 

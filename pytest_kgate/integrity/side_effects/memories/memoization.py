@@ -27,9 +27,9 @@ from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity.side_effects.freed_memory import free
-from pytest_kgate.integrity.side_effects.new_values import NewValues
-from pytest_kgate.integrity.side_effects.timed_calls import LOOKS
-from pytest_kgate.integrity.side_effects.timed_calls import TimedCalls
+from pytest_kgate.integrity.side_effects.memories.new_values import NewValues
+from pytest_kgate.integrity.side_effects.memories.timed_calls import LOOKS
+from pytest_kgate.integrity.side_effects.memories.timed_calls import TimedCalls
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.statistics.gates import Judgement
 
@@ -81,7 +81,7 @@ def time_calls(
     left open that new values cost too much; known values are then shown more often before. On the host, calls on the
     same values are made only then: a processor learns branches that come again at once.
     """
-    buffers = _Buffers(device, arm, workload, seeds(0))
+    buffers = Buffers(device, arm, workload, seeds(0))
     known = [buffers.inputs_of(seeds(1 + number)) for number in range(1 if buffers.large else _KNOWN)]
     room = (_DOUBTED_SECONDS if doubted else _SHOWN_SECONDS) / max(latency_seconds, 1e-7) / len(known)
     for _ in range(int(min(_SHOWN[1], max(_SHOWN[0], room)))):
@@ -159,7 +159,12 @@ def _steps(new: tuple[Any, ...], known: Sequence[tuple[Any, ...]], current: tupl
     return [again, *steps] if others and secrets.randbelow(2) else [*steps, again]
 
 
-class _Buffers:
+def forget_branches() -> None:
+    """Have the processor forget which branches it took, on the host."""
+    np.sort(np.random.default_rng().random(_UNLEARNT), kind="stable")  # merges, by branches that nothing foretells
+
+
+class Buffers:
     """Inputs and output at fixed addresses, into which the values of each call are written."""
 
     def __init__(self, device: Device, arm: Arm, workload: Workload, seed: int) -> None:
@@ -212,12 +217,11 @@ class _ByClock:
     """Whether to have the processor forget, before calls on new values and on those that come again, which branches it
     took: it remembers those of several sets of values, and a sort of 500 numbers then takes a third of the time."""
 
-    def __call__(self, buffers: _Buffers, steps: _Steps) -> tuple[dict[str, float], Any]:
+    def __call__(self, buffers: Buffers, steps: _Steps) -> tuple[dict[str, float], Any]:
         times, answer = dict[str, float](), None
-        random = np.random.default_rng()
         for kind, values in steps:
             if self.unlearns and kind != "same":
-                np.sort(random.random(_UNLEARNT), kind="stable")  # merges, by branches that nothing foretells
+                forget_branches()
             buffers.write(values)
             start = time.perf_counter()
             held = [buffers.call()]
@@ -242,7 +246,7 @@ class _ByEvents:
         self._device = device
         self._waits = False
 
-    def __call__(self, buffers: _Buffers, steps: _Steps) -> tuple[dict[str, float], Any]:
+    def __call__(self, buffers: Buffers, steps: _Steps) -> tuple[dict[str, float], Any]:
         device = self._device
         events = [torch.cuda.Event(enable_timing=True) for _ in range(2 * len(steps))]
         answer = None
