@@ -27,6 +27,6 @@ class Spoil:
 def test_table_that_cannot_be_made_does_not_take_the_end_along(suite):
     result = suite(CHECKED).runpytest_inprocess("--kgate-json=records.json", plugins=[Spoil()])
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["The table of 2 records could not be made (KeyError: 'gates'). The file of --kgate-*"])
+    result.stdout.fnmatch_lines(["The table of 2 records could not be made (KeyError: *). The file of --kgate-*"])
     result.stdout.fnmatch_lines(["records: *records.json"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
