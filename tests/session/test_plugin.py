@@ -232,44 +232,6 @@ def test_marked_test_that_never_calls_kbench_fails(suite):
     result.stdout.fnmatch_lines(["*never called kbench*"])
 
 
-@pytest.mark.parametrize("more", [(), ("-n1", "-p", "no:cacheprovider")], ids=["alone", "xdist"])
-def test_tests_that_failed_without_a_record_are_counted(warm, suite, more):
-    body = """
-    def test_gate(kbench):
-        kbench(good, RELU)
-
-    def test_fails_behind_its_gate(kbench):
-        kbench(good, RELU)
-        assert False
-
-    @pytest.mark.parametrize("name", ["a.cu", "b.cu"])
-    def test_no_such_file(kbench, kernels, name):
-        kbench(kernels(name), RELU)
-
-    @pytest.fixture
-    def broken():
-        raise RuntimeError
-
-    @pytest.mark.perf
-    def test_never_begins(kbench, broken): ...
-
-    @pytest.mark.xfail
-    def test_is_to_fail(kbench):
-        assert False
-
-    def test_of_something_else():
-        assert False
-    """
-    pytester = suite(body)
-    if more:
-        pytest.importorskip("xdist", reason="needs pytest-xdist")
-    result = (pytester.runpytest_subprocess if more else pytester.runpytest_inprocess)(*more)
-    result.assert_outcomes(passed=1, failed=4, errors=1, xfailed=1)
-    result.stdout.fnmatch_lines(["2 MEASURED, 3 tests failed before they were judged"])
-    one = pytester.runpytest_inprocess("-k", "gate or begins")
-    one.stdout.fnmatch_lines(["2 MEASURED, 1 test failed before it was judged"])
-
-
 def test_environment_in_the_record_tells_versions_and_revision(suite):
     pytester = suite(GATED)
     pytester.runpytest_inprocess("--kgate-json=records.json")
@@ -283,6 +245,17 @@ def test_ci_log_shows_the_table_once(suite, monkeypatch):
     text = suite(GATED, 1.2).runpytest_inprocess().stdout.str()
     assert text.count("demanded") == 1
     assert "GateFailure: FAIL: good against relu" in text
+
+
+def test_error_after_a_fault_of_the_device_is_laid_to_the_fault(pytester, monkeypatch):
+    def lost(_):
+        raise CandidateError("The context was lost.", "Run this test again.")
+
+    monkeypatch.setattr(HostDevice, "synchronize", lost)
+    pytester.makepyfile("def test_after(kbench): assert False, 'of PyTorch'")
+    result = pytester.runpytest_inprocess("--kgate-device=host")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*of PyTorch", "*The context was lost.", "Run this test again."])
 
 
 TIME_LIMIT = '''
@@ -300,17 +273,6 @@ def pytest_runtest_protocol(item):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 '''
-
-
-def test_error_after_a_fault_of_the_device_is_laid_to_the_fault(pytester, monkeypatch):
-    def lost(_):
-        raise CandidateError("The context was lost.", "Run this test again.")
-
-    monkeypatch.setattr(HostDevice, "synchronize", lost)
-    pytester.makepyfile("def test_after(kbench): assert False, 'of PyTorch'")
-    result = pytester.runpytest_inprocess("--kgate-device=host")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*of PyTorch", "*The context was lost.", "Run this test again."])
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
@@ -333,24 +295,4 @@ def test_another_plugins_time_limit_ends_a_hanging_candidate(suite):
             "*The candidate was interrupted: the handler of SIGALRM*",
             "*Timeout (>0.5s) from the other plugin.*",
         ]
-    )
-
-
-def test_page_is_written_at_the_end(suite):
-    pytester = suite(GATED, 0.8)
-    result = pytester.runpytest_inprocess("--kgate-html=new/page.html")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["page: *page.html"])
-    written = (pytester.path / "new" / "page.html").read_bytes()
-    pytester.runpytest_inprocess("--kgate-html=new/page.html", "--collect-only")
-    assert (pytester.path / "new" / "page.html").read_bytes() == written  # nothing was raced
-
-
-def test_page_that_can_not_be_written_leaves_the_result(suite):
-    pytester = suite(GATED + "    __import__('os').mkdir('page.html')\n", 0.8)
-    result = pytester.runpytest_inprocess("--kgate-html=page.html")
-    result.assert_outcomes(passed=1)
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(
-        ["The page can't be written to *page.html: Is a directory. All else of the session stands."]
     )

@@ -69,15 +69,7 @@ class Held:
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """The candidate's call, with a look before and behind it."""
-
-        def watched(inputs: tuple[Any, ...], output: Any) -> Any:
-            self.others_ran()
-            try:
-                return call(inputs, output)
-            finally:
-                self.candidate_ran()
-
-        return watched
+        return self._watched(call, self.candidate_ran)
 
     def beside(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """One of the problem's own functions, with a look before and behind it.
@@ -85,13 +77,15 @@ class Held:
         What two of them share they may change to and fro (a table for each dtype, or its place in memory), so that it
         is the same whenever the candidate is called.
         """
+        return self._watched(function, self.others_ran)
 
-        def watched(*inputs: Any, **params: Any) -> Any:
+    def _watched(self, function: Callable[..., Any], behind: Callable[[], None]) -> Callable[..., Any]:
+        def watched(*given: Any, **params: Any) -> Any:
             self.others_ran()
             try:
-                return function(*inputs, **params)
+                return function(*given, **params)
             finally:
-                self.others_ran()
+                behind()
 
         return watched
 
